@@ -205,7 +205,7 @@ async fn session(path: &str, messages: Vec<Vec<u8>>) -> Session {
             }
         }
     };
-    let ended = tokio::time::timeout(Duration::from_secs(60), reading).await;
+    let ended = tokio::time::timeout(Duration::from_secs(120), reading).await;
     assert!(ended.is_ok(), "the session does not end: {path}");
     assert!(closed, "the WebSocket is closed in order");
     drop(sending.await);
@@ -264,8 +264,9 @@ fn input_ends_over_version_5() {
         assert_eq!(failed.status["reason"], "NonZeroExitCode");
         assert_eq!(failed.status["details"]["causes"][0]["message"], "3");
 
-        // A command that leaves its input alone ends all the same.
-        let messages = vec![input(&bytes); 4];
+        // A command that leaves its input alone ends all the same. Not more than a pipe holds: containerd 1.6 waits for ever for
+        // room in it, because its shim keeps the end that the command would have read from.
+        let messages = vec![input(&bytes[..20_000]); 3];
         let deaf = session(&format!("{exec}&command=echo&command=done"), messages).await;
         assert_eq!(deaf.out, b"done\n");
 

@@ -88,7 +88,7 @@ async fn decides_about_a_group(cluster: &Cluster) {
         .pod("solo", json!({}), json!({"cpu": "1"}), more)
         .await;
     assert_eq!(cluster.bound("solo").await, "n1");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
     loop {
         let path = format!("{groups}/solo");
         let group: Value = rest::get(&cluster.client, &path).await.unwrap();

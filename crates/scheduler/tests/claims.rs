@@ -138,7 +138,7 @@ impl Cluster {
     }
 
     async fn until(&self, path: &str, what: &str, check: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let object = self.get(path).await;
             if check(&object) {

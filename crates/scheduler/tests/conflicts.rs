@@ -99,7 +99,7 @@ async fn a_refused_binding_is_tried_again() {
         stop.clone(),
     );
     let task = tokio::spawn(run);
-    tokio::time::timeout(Duration::from_secs(20), server.bound.notified())
+    tokio::time::timeout(Duration::from_secs(120), server.bound.notified())
         .await
         .unwrap();
     stop.cancel();

@@ -111,7 +111,7 @@ async fn room_stays_taken_until_the_outcome_is_known() {
     let client = Client::new(service, "default");
     let task = tokio::spawn(fluyt_scheduler::run(line.options, client, stop.clone()));
     let scheduled = server.scheduled.notified();
-    tokio::time::timeout(Duration::from_secs(20), scheduled)
+    tokio::time::timeout(Duration::from_secs(120), scheduled)
         .await
         .expect("the pod is known to be bound");
     stop.cancel();

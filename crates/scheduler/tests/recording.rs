@@ -70,7 +70,7 @@ async fn nodes_of_pods(client: &Client) -> Vec<(String, Option<String>)> {
 }
 
 async fn until_bound(client: &Client, count: usize) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         let bound = nodes_of_pods(client)
             .await

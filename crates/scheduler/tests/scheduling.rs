@@ -96,7 +96,7 @@ impl Cluster {
     }
 
     async fn until(&self, name: &str, what: &str, check: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let pod = self.get(name).await;
             if check(&pod) {
@@ -115,7 +115,7 @@ impl Cluster {
     }
 
     async fn event(&self, reason: &str, pod: &str) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let path = "/api/v1/namespaces/default/events";
             let events: Value = rest::get(&self.client, path).await.unwrap();
@@ -275,7 +275,7 @@ async fn of_two_schedulers_one_leads_and_the_other_takes_over() {
     cluster.bound("a").await;
     let second = cluster.scheduler_with(&flags);
     first.stop.cancel();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !first.task.is_finished() {
         assert!(
             Instant::now() < deadline,

@@ -90,7 +90,7 @@ impl Cluster {
 
     /// Until the scheduler knows so many nodes: what it decides before is not what is tested.
     async fn sees(&self, nodes: usize) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         let manifest = "kind: Pod\nspec: {containers: [{name: c}]}\n";
         loop {
             let text = self.what_if("/why/what-if", manifest).await;
@@ -105,7 +105,7 @@ impl Cluster {
 
     /// Asks about a pod until the answer is of this kind.
     async fn until(&self, pod: &str, what: &str, check: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let text = self.ask(&format!("/why?pod=default/{pod}")).await;
             let answer = text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap());
@@ -123,7 +123,7 @@ impl Cluster {
 
 /// As `kubectl why` finds it: by the annotation of the lease.
 async fn connect(client: &Client) -> Client {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(120);
     let path = rest::path(
         "coordination.k8s.io",
         "v1",

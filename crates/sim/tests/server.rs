@@ -27,7 +27,7 @@ async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let came = tokio::time::timeout(Duration::from_secs(30), wait).await;
+    let came = tokio::time::timeout(Duration::from_secs(120), wait).await;
     assert!(came.is_ok(), "in 30 s it did not come about that {what}");
 }
 

@@ -128,7 +128,7 @@ impl Watch {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return Some(serde_json::from_slice(&line).unwrap());
             }
-            let frame = tokio::time::timeout(Duration::from_secs(10), self.body.frame())
+            let frame = tokio::time::timeout(Duration::from_secs(60), self.body.frame())
                 .await
                 .expect("an event comes in time")?;
             let data = frame.ok()?.into_data().ok()?;

@@ -134,12 +134,25 @@ pub fn stop_containers(layout: &Layout) {
     if !wait_gone(&runtime, LAST) {
         signal_all(&runtime, Signal::SIGKILL);
     }
-    // What was started meanwhile, or moved to init when its shim died.
-    let (runtime, contained) = members(&places);
-    signal_all(&contained, Signal::SIGKILL);
-    signal_all(&runtime, Signal::SIGKILL);
+    kill_rest(&places, [runtime, contained].concat());
     for place in &places {
         unmount_below(place);
+    }
+}
+
+/// Kills what is left of these processes and what was started meanwhile, until nothing runs: cgroups, mounts and directories can only
+/// be removed when nobody is in them.
+fn kill_rest(places: &[PathBuf], mut pids: Vec<i32>) {
+    let deadline = Instant::now() + LAST;
+    loop {
+        let (runtime, contained) = members(places);
+        pids.extend(contained.into_iter().chain(runtime));
+        pids.retain(|pid| process(*pid).is_some());
+        if pids.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        signal_all(&pids, Signal::SIGKILL);
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -200,7 +213,14 @@ fn remove_cgroups(tag: &str) {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     for line in mounts.lines().filter(|line| line.contains(" - cgroup")) {
         if let Some(point) = line.split(' ').nth(4) {
-            remove_directories(&Path::new(point).join(&name));
+            let root = Path::new(point).join(&name);
+            let deadline = Instant::now() + LAST;
+            remove_directories(&root);
+            // A process leaves its cgroup a moment after /proc says that it has ended.
+            while root.exists() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+                remove_directories(&root);
+            }
         }
     }
 }

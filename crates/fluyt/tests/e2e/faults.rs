@@ -2,7 +2,6 @@
 
 use std::net::TcpListener;
 use std::process::Command;
-use std::time::Duration;
 
 use crate::support::{Client, Lab, call, fluyt, wait_for};
 
@@ -139,21 +138,17 @@ fn a_server_that_is_away_is_waited_for_and_said_once() {
     }
     server.kill();
     for component in &components {
-        wait_for(
-            "the second loss in the log",
-            Duration::from_secs(60),
-            || {
-                let log = component.log_text();
-                match log.matches("cannot be reached").count() {
-                    2 => Ok(()),
-                    _ => Err(log),
-                }
-            },
-        );
+        wait_for("the second loss in the log", || {
+            let log = component.log_text();
+            match log.matches("cannot be reached").count() {
+                2 => Ok(()),
+                _ => Err(log),
+            }
+        });
         assert_eq!(component.log_text().matches("answers again").count(), 1);
     }
     for component in components {
-        component.terminate(Duration::from_secs(5));
+        component.terminate();
     }
 }
 
@@ -190,7 +185,7 @@ fn a_node_whose_kubelet_is_killed_loses_its_pods_and_comes_back() {
     let _other = kubelet(lab.node("node2"));
     let running = kubelet(node);
     let ready = |status: &str| {
-        wait_for(&format!("node1 {status}"), Duration::from_secs(60), || {
+        wait_for(&format!("node1 {status}"), || {
             let (_, table, errors) = kubectl.try_run(&["get", "nodes"]);
             match table.lines().any(|line| {
                 line.starts_with("node1") && line.split_whitespace().nth(1) == Some(status)
@@ -212,7 +207,7 @@ fn a_node_whose_kubelet_is_killed_loses_its_pods_and_comes_back() {
     kubectl.wait_pod("brief", "1/1", "Running");
     running.kill();
     ready("NotReady");
-    wait_for("the eviction of the pod", Duration::from_secs(60), || {
+    wait_for("the eviction of the pod", || {
         let (code, text, errors) = kubectl.try_run(&["get", "pod", "brief", "-o", "json"]);
         let pod: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
         match code != 0 || !pod["metadata"]["deletionTimestamp"].is_null() {
@@ -222,17 +217,13 @@ fn a_node_whose_kubelet_is_killed_loses_its_pods_and_comes_back() {
     });
     let _running = kubelet(node);
     ready("Ready");
-    wait_for(
-        "the end of the evicted pod",
-        Duration::from_secs(90),
-        || {
-            let (code, text, _) = kubectl.try_run(&["get", "pod", "brief"]);
-            match code {
-                0 => Err(text),
-                _ => Ok(()),
-            }
-        },
-    );
+    wait_for("the end of the evicted pod", || {
+        let (code, text, _) = kubectl.try_run(&["get", "pod", "brief"]);
+        match code {
+            0 => Err(text),
+            _ => Ok(()),
+        }
+    });
 }
 
 #[test]
@@ -247,7 +238,7 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
         .call(&["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", &place]);
     let data = format!("{place}/store");
     let server = plane.apiserver(&data);
-    wait_for("the server", Duration::from_secs(30), || {
+    wait_for("the server", || {
         match lab
             .master
             .output(&["curl", "-sf", "http://localhost:8080/readyz"])
@@ -295,19 +286,15 @@ fn a_full_disk_refuses_writes_and_loses_nothing() {
     ]);
     server.kill();
     let _server = plane.apiserver(&data);
-    wait_for(
-        "everything that was acknowledged",
-        Duration::from_secs(30),
-        || {
-            let (code, all, errors) = kubectl.try_run(&["get", "configmaps", "-o", "name"]);
-            let missing: Vec<&String> = acknowledged
-                .iter()
-                .filter(|name| !all.lines().any(|line| line.ends_with(&format!("/{name}"))))
-                .collect();
-            match code == 0 && missing.is_empty() && all.contains("with-room-again") {
-                true => Ok(()),
-                false => Err(format!("missing {missing:?}: {errors}")),
-            }
-        },
-    );
+    wait_for("everything that was acknowledged", || {
+        let (code, all, errors) = kubectl.try_run(&["get", "configmaps", "-o", "name"]);
+        let missing: Vec<&String> = acknowledged
+            .iter()
+            .filter(|name| !all.lines().any(|line| line.ends_with(&format!("/{name}"))))
+            .collect();
+        match code == 0 && missing.is_empty() && all.contains("with-room-again") {
+            true => Ok(()),
+            false => Err(format!("missing {missing:?}: {errors}")),
+        }
+    });
 }

@@ -1,7 +1,5 @@
 //! `fluyt snapshot` and `fluyt restore`: a cluster's objects in a file, and from the embedded store to etcd and back.
 
-use std::time::Duration;
-
 use crate::support::{Client, Cluster, Kubectl, Lab, Proc, wait_for};
 
 fn server(lab: &Lab, words: &[&str]) -> Proc {
@@ -12,17 +10,13 @@ fn server(lab: &Lab, words: &[&str]) -> Proc {
     ];
     all.extend(words);
     let server = lab.master.spawn(&all);
-    wait_for(
-        "the API server's readiness",
-        Duration::from_secs(30),
-        || {
-            let ready = ["curl", "-sf", "http://localhost:8080/readyz"];
-            match lab.master.output(&ready).status.success() {
-                true => Ok(()),
-                false => Err(server.log_text()),
-            }
-        },
-    );
+    wait_for("the API server's readiness", || {
+        let ready = ["curl", "-sf", "http://localhost:8080/readyz"];
+        match lab.master.output(&ready).status.success() {
+            true => Ok(()),
+            false => Err(server.log_text()),
+        }
+    });
     server
 }
 
@@ -55,7 +49,7 @@ fn from_the_embedded_store_to_etcd_and_back() {
         .output(&["fluyt", "snapshot", &data(&first), &there]);
     let why = String::from_utf8_lossy(&busy.stderr).into_owned();
     assert!(!busy.status.success() && why.contains("in use"), "{why}");
-    embedded.terminate(Duration::from_secs(5));
+    embedded.terminate();
     lab.master
         .call(&["fluyt", "snapshot", &data(&first), &there]);
 
@@ -63,7 +57,7 @@ fn from_the_embedded_store_to_etcd_and_back() {
     let peer = lab
         .master
         .spawn(&["etcd", "--data-dir", &etcd_data, "--log-level=error"]);
-    wait_for("etcd", Duration::from_secs(30), || {
+    wait_for("etcd", || {
         let health = ["curl", "-sf", "http://127.0.0.1:2379/health"];
         match lab.master.output(&health).status.success() {
             true => Ok(()),
@@ -75,7 +69,7 @@ fn from_the_embedded_store_to_etcd_and_back() {
     let over_etcd = server(&lab, &etcd);
     holds(&kubectl, &["before"]);
     create(&kubectl, "between");
-    over_etcd.terminate(Duration::from_secs(5));
+    over_etcd.terminate();
     lab.master
         .call(&["fluyt", "snapshot", etcd[0], etcd[1], &back]);
 
@@ -91,7 +85,7 @@ fn from_the_embedded_store_to_etcd_and_back() {
         lab.master
             .call(&["kubectl", &kubeconfig, "get", "configmap", name]);
     }
-    up.terminate(Duration::from_secs(5));
+    up.terminate();
 }
 
 #[test]
@@ -103,7 +97,7 @@ fn a_detached_cluster_ends_by_a_signal_and_is_copied_as_its_directory_says() {
     let pid = nix::unistd::Pid::from_raw(lock.trim().parse().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     let log = cluster.data_dir.join("log/up.log");
-    wait_for("the orderly end", Duration::from_secs(10), || {
+    wait_for("the orderly end", || {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         match text.contains("stopped") && nix::sys::signal::kill(pid, None).is_err() {
             true => Ok(()),

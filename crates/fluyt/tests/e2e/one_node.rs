@@ -1,7 +1,5 @@
 //! `fluyt up` with the one node that runs in its process: the whole is one process, and its containers survive its crash.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::support::{Lab, wait_for};
@@ -25,7 +23,7 @@ fn the_node_in_the_process_of_up_comes_back_with_its_containers() {
     assert_eq!(fluyt_processes(&lab), 1, "the node has no process");
     kubectl(&["create", "-f", &manifest.display().to_string()]);
     let container = || {
-        wait_for("the pod's start", Duration::from_secs(90), || {
+        wait_for("the pod's start", || {
             let text = kubectl(&["get", "pod", "kept", "-o", "json"]);
             let pod: Value = serde_json::from_str(&text).unwrap();
             let status = &pod["status"]["containerStatuses"][0];
@@ -43,12 +41,10 @@ fn the_node_in_the_process_of_up_comes_back_with_its_containers() {
     assert_eq!(container(), before);
     kubectl(&["logs", "kept"]);
     // SIGTERM: containers and their runtime end too.
-    up.terminate(Duration::from_secs(5));
-    wait_for("nothing left", Duration::from_secs(5), || {
-        match lab.master.processes().as_slice() {
-            [] => Ok(()),
-            left => Err(format!("{left:?}")),
-        }
+    up.terminate();
+    wait_for("nothing left", || match lab.master.processes().as_slice() {
+        [] => Ok(()),
+        left => Err(format!("{left:?}")),
     });
     lab.master.call(&["fluyt", "down", "--data-dir", &data]);
 }

@@ -1,7 +1,5 @@
 //! Pulling from a registry: Debian's docker-registry on a lab's own network, filled with a sample image.
 
-use std::time::Duration;
-
 use crate::support::{Client, Lab, sample_image, wait_for};
 
 #[test]
@@ -33,7 +31,7 @@ fn an_image_is_pulled_and_a_missing_one_says_so() {
     ]);
     let cgroup = format!("--cgroup-root={}", lab.cgroup("node1"));
     let _kubelet = node.spawn(&["kubelet", "--api-servers=http://master:8080", &cgroup]);
-    wait_for("a Ready node", Duration::from_secs(60), || {
+    wait_for("a Ready node", || {
         let (_, table, errors) = kubectl.try_run(&["get", "nodes"]);
         match table.contains(" Ready ") {
             true => Ok(()),
@@ -65,19 +63,15 @@ fn an_image_is_pulled_and_a_missing_one_says_so() {
         "{story}"
     );
     assert!(story.contains("Successfully pulled image"), "{story}");
-    wait_for(
-        "the back-off of the missing image",
-        Duration::from_secs(60),
-        || {
-            let text = kubectl.run(&["describe", "pod", "missing"]);
-            match text.contains("ImagePullBackOff")
-                && text.contains("Failed to pull image \"127.0.0.1:5000/team/absent:1\"")
-            {
-                true => Ok(()),
-                false => Err(text),
-            }
-        },
-    );
+    wait_for("the back-off of the missing image", || {
+        let text = kubectl.run(&["describe", "pod", "missing"]);
+        match text.contains("ImagePullBackOff")
+            && text.contains("Failed to pull image \"127.0.0.1:5000/team/absent:1\"")
+        {
+            true => Ok(()),
+            false => Err(text),
+        }
+    });
 }
 
 /// Through the node's own containerd, whose socket is wherever its configuration says.
@@ -103,7 +97,7 @@ fn push(node: &crate::support::Machine, archive: &str, name: &str, target: &str)
         node.call(&all)
     };
     ctr(&["images", "tag", name, target]);
-    wait_for("the registry", Duration::from_secs(20), || {
+    wait_for("the registry", || {
         match node
             .output(&["curl", "-sf", "http://127.0.0.1:5000/v2/"])
             .status

@@ -2,7 +2,6 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::support::{Cluster, parents, sample_image, wait_for};
 use serde_json::Value;
@@ -37,24 +36,20 @@ fn a_control_plane_without_nodes() {
         "--image=nginx:1.22",
         "--replicas=2",
     ]);
-    wait_for(
-        "two pods that wait for nodes",
-        Duration::from_secs(30),
-        || {
-            let pods: Value =
-                serde_json::from_str(&cluster.kubectl(&["get", "pods", "-o", "json"])).unwrap();
-            let waiting = pods["items"].as_array().unwrap().iter().filter(|pod| {
-                pod["status"]["conditions"].as_array().is_some_and(|all| {
-                    all.iter()
-                        .any(|one| one["message"] == "no nodes available to schedule pods")
-                })
-            });
-            match waiting.count() {
-                2 => Ok(()),
-                _ => Err(pods.to_string()),
-            }
-        },
-    );
+    wait_for("two pods that wait for nodes", || {
+        let pods: Value =
+            serde_json::from_str(&cluster.kubectl(&["get", "pods", "-o", "json"])).unwrap();
+        let waiting = pods["items"].as_array().unwrap().iter().filter(|pod| {
+            pod["status"]["conditions"].as_array().is_some_and(|all| {
+                all.iter()
+                    .any(|one| one["message"] == "no nodes available to schedule pods")
+            })
+        });
+        match waiting.count() {
+            2 => Ok(()),
+            _ => Err(pods.to_string()),
+        }
+    });
     let status = cluster.fluyt_ok(&["status"]);
     assert!(status.contains("https://127.0.0.1:"), "{status}");
     up.terminate();
@@ -184,7 +179,7 @@ fn two_nodes_in_the_background_and_no_trace_afterwards() {
     }
     let samples = crate::support::root().join("samples").display().to_string();
     cluster.kubectl(&["apply", "-f", &samples]);
-    wait_for("the sample pods", Duration::from_secs(120), || {
+    wait_for("the sample pods", || {
         let pods = running_pods(&cluster);
         match pods.len() {
             4 => Ok(()),
@@ -203,7 +198,7 @@ fn two_nodes_in_the_background_and_no_trace_afterwards() {
     inside_a_pod(&cluster);
     from_outside(&cluster);
     cluster.kubectl(&["scale", "deployment", "hello", "--replicas=1"]);
-    wait_for("the deployment to shrink", Duration::from_secs(60), || {
+    wait_for("the deployment to shrink", || {
         let pods = running_pods(&cluster);
         match pods.len() {
             3 => Ok(()),
@@ -218,7 +213,7 @@ fn two_nodes_in_the_background_and_no_trace_afterwards() {
 
 /// Logs and exec, with both clients.
 fn inside_a_pod(cluster: &Cluster) {
-    wait_for("a line in the log", Duration::from_secs(30), || {
+    wait_for("a line in the log", || {
         let text = cluster.kubectl(&["logs", "-l", "app=hello", "--tail=1"]);
         match text.contains("hello from node") {
             true => Ok(()),
@@ -288,7 +283,7 @@ fn a_killed_cluster_comes_back_with_its_containers() {
         "1000000",
     ]);
     let started = |what: &str| {
-        wait_for(what, Duration::from_secs(90), || {
+        wait_for(what, || {
             let (_, text) = cluster.try_kubectl(&["get", "pod", "sleeper", "-o", "json"]);
             let pod: Value = serde_json::from_str(&text).unwrap_or_default();
             let status = &pod["status"]["containerStatuses"][0];
@@ -305,7 +300,7 @@ fn a_killed_cluster_comes_back_with_its_containers() {
     // kill -9: the containers go on, and the next `up` adopts them.
     up.kill();
     let up = cluster.up(&["--nodes", "1", "--private-network"]);
-    wait_for("a Ready node", Duration::from_secs(60), || {
+    wait_for("a Ready node", || {
         let (_, table) = cluster.try_kubectl(&["get", "nodes"]);
         match table.contains(" Ready ") {
             true => Ok(()),
@@ -325,7 +320,7 @@ fn a_killed_cluster_comes_back_with_its_containers() {
         .collect();
     assert_eq!(left, Vec::<String>::new());
     let up = cluster.up(&["--nodes", "1", "--private-network"]);
-    wait_for("the pod's new container", Duration::from_secs(90), || {
+    wait_for("the pod's new container", || {
         let now = started("the pod after the stop");
         match now.0 == before.0 {
             false => Ok(()),

@@ -1,8 +1,6 @@
 //! The seven steps of "Kubernetes from the ground up" with each component started alone, as a reader of the series types them:
 //! over the embedded store and over etcd, with our kubectl and with the stock one.
 
-use std::time::Duration;
-
 use crate::support::{Client, Kubectl, Lab, Machine, Proc, wait_for};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -59,24 +57,20 @@ impl<'a> Cluster<'a> {
     }
 
     fn wait_server(&self) {
-        wait_for(
-            "the API server's readiness",
-            Duration::from_secs(30),
-            || {
-                let done = self
-                    .lab
-                    .master
-                    .output(&["curl", "-sf", "http://localhost:8080/readyz"]);
-                match done.status.success() {
-                    true => Ok(()),
-                    false => Err(format!("{done:?}")),
-                }
-            },
-        );
+        wait_for("the API server's readiness", || {
+            let done = self
+                .lab
+                .master
+                .output(&["curl", "-sf", "http://localhost:8080/readyz"]);
+            match done.status.success() {
+                true => Ok(()),
+                false => Err(format!("{done:?}")),
+            }
+        });
     }
 
     fn wait_nodes(&self) {
-        wait_for("two nodes Ready", Duration::from_secs(60), || {
+        wait_for("two nodes Ready", || {
             let (_, table, errors) = self.kubectl.try_run(&["get", "nodes"]);
             let ready = |name: &str| {
                 table.lines().any(|line| {
@@ -221,7 +215,7 @@ fn scheduled_pod(cluster: &Cluster<'_>) {
         ("Created", "kubelet", "Container created"),
         ("Started", "kubelet", "Container started"),
     ];
-    wait_for("the pod's events", Duration::from_secs(20), || {
+    wait_for("the pod's events", || {
         let text = cluster.describe("nginx-without-nodename");
         let events = text.split("Events:").nth(1).unwrap_or("").to_owned();
         let told = |(reason, source, message): &(&str, &str, &str)| {
@@ -262,18 +256,14 @@ fn reachable_pods(cluster: &Cluster<'_>) {
         let address = status["status"]["podIP"].as_str().unwrap_or("").to_owned();
         for node in &cluster.lab.nodes {
             let url = format!("http://{address}/");
-            wait_for(
-                &format!("{pod} answering {}", node.name),
-                Duration::from_secs(20),
-                || {
-                    let done = node.output(&["curl", "-s", "--max-time", "5", &url]);
-                    let page = String::from_utf8_lossy(&done.stdout).into_owned();
-                    match page.contains("Welcome to nginx!") {
-                        true => Ok(()),
-                        false => Err(format!("{url}: {page} {}", done.status)),
-                    }
-                },
-            );
+            wait_for(&format!("{pod} answering {}", node.name), || {
+                let done = node.output(&["curl", "-s", "--max-time", "5", &url]);
+                let page = String::from_utf8_lossy(&done.stdout).into_owned();
+                match page.contains("Welcome to nginx!") {
+                    true => Ok(()),
+                    false => Err(format!("{url}: {page} {}", done.status)),
+                }
+            });
         }
     }
 }

@@ -192,7 +192,7 @@ impl Node {
             task: None,
         };
         node.resume();
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while node.cri.version(Default::default()).await.is_err() {
             assert!(Instant::now() < deadline, "containerd does not come up");
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -333,7 +333,7 @@ impl Drop for Node {
                 .unwrap();
             runtime.block_on(async move {
                 let _ =
-                    tokio::time::timeout(Duration::from_secs(20), remove_pods(Cri::new(&socket)))
+                    tokio::time::timeout(Duration::from_secs(120), remove_pods(Cri::new(&socket)))
                         .await;
             });
         });
@@ -425,9 +425,9 @@ fn busybox_image(path: &Path) {
     fluyt_image::build(rootfs.path(), &config, std::fs::File::create(path).unwrap()).unwrap();
 }
 
-/// Waits for a condition, at most a minute.
+/// Waits for a condition, at most two minutes.
 pub async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(120);
     while !condition().await {
         assert!(Instant::now() < deadline, "did not come true: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -107,7 +107,7 @@ impl Cluster {
     }
 
     pub async fn until(&self, name: &str, what: &str, check: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let pod = self.get(name).await;
             if check(&pod) {

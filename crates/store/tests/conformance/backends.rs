@@ -243,7 +243,7 @@ mod reconnection {
             server.kill();
             server.restart();
             crate::suite::put_when_back(&*store, "/a/2", "2").await;
-            let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await;
+            let next = tokio::time::timeout(Duration::from_secs(60), watch.next()).await;
             let batch = next.expect("no event after the restart").unwrap().unwrap();
             assert_eq!(&**batch.events[0].key(), "/a/2");
         });

@@ -39,7 +39,7 @@ pub(crate) async fn put(store: &dyn Store, key: &str, value: &str) -> Entry {
 
 /// Tries until the backend can be reached again.
 pub(crate) async fn put_when_back(store: &dyn Store, key: &str, value: &str) {
-    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
     while let Err(error) = store
         .commit(vec![put_op(key, value, Precondition::None)])
         .await
@@ -65,7 +65,7 @@ async fn keys(store: &dyn Store, prefix: &str, at: Option<Revision>) -> Vec<Stri
 }
 
 async fn next(watch: &mut WatchStream) -> Batch {
-    let next = tokio::time::timeout(Duration::from_secs(20), watch.next()).await;
+    let next = tokio::time::timeout(Duration::from_secs(60), watch.next()).await;
     next.expect("no event came")
         .expect("the watch ended")
         .unwrap()

@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -186,18 +185,16 @@ impl Up {
         let _ = self.child.wait();
     }
 
-    /// SIGTERM; returns what it still printed. It has five seconds.
+    /// SIGTERM; returns what it still printed.
     #[track_caller]
     pub fn terminate(mut self) -> String {
         kill(Pid::from_raw(self.pid()), Signal::SIGTERM).unwrap();
-        wait_for(
-            "the end of fluyt up after SIGTERM",
-            Duration::from_secs(5),
-            || match self.child.try_wait() {
+        wait_for("the end of fluyt up after SIGTERM", || {
+            match self.child.try_wait() {
                 Ok(Some(status)) if status.success() => Ok(()),
                 other => Err(format!("{other:?}")),
-            },
-        );
+            }
+        });
         self.drain
             .take()
             .map(|thread| thread.join().unwrap())

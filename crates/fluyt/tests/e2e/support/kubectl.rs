@@ -1,7 +1,6 @@
 //! Both clients, driven alike: what a test asks of one it can ask of the other.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -81,22 +80,18 @@ impl<'a> Kubectl<'a> {
     /// Waits until a line of `get pods` for the pod shows these cells in its first three columns.
     #[track_caller]
     pub fn wait_pod(&self, name: &str, ready: &str, status: &str) {
-        wait_for(
-            &format!("pod {name} {ready} {status}"),
-            Duration::from_secs(90),
-            || {
-                let (_, table, errors) = self.try_run(&["get", "pods"]);
-                let row = table
-                    .lines()
-                    .find(|line| line.split_whitespace().next() == Some(name));
-                let cells: Vec<&str> = row
-                    .map(|line| line.split_whitespace().collect())
-                    .unwrap_or_default();
-                match cells.get(1) == Some(&ready) && cells.get(2) == Some(&status) {
-                    true => Ok(()),
-                    false => Err(format!("{table}{errors}")),
-                }
-            },
-        );
+        wait_for(&format!("pod {name} {ready} {status}"), || {
+            let (_, table, errors) = self.try_run(&["get", "pods"]);
+            let row = table
+                .lines()
+                .find(|line| line.split_whitespace().next() == Some(name));
+            let cells: Vec<&str> = row
+                .map(|line| line.split_whitespace().collect())
+                .unwrap_or_default();
+            match cells.get(1) == Some(&ready) && cells.get(2) == Some(&status) {
+                true => Ok(()),
+                false => Err(format!("{table}{errors}")),
+            }
+        });
     }
 }

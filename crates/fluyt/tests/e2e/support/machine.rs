@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -268,22 +267,20 @@ impl Proc {
         let _ = self.child.wait();
     }
 
-    /// SIGTERM; must end within the limit.
+    /// SIGTERM; it must end by itself.
     #[track_caller]
-    pub fn terminate(mut self, limit: Duration) {
+    pub fn terminate(mut self) {
         let _ = kill(
             Pid::from_raw(self.child.id().cast_signed()),
             Signal::SIGTERM,
         );
         let name = self.name.clone();
-        wait_for(
-            &format!("the end of {name} after SIGTERM"),
-            limit,
-            || match self.child.try_wait() {
+        wait_for(&format!("the end of {name} after SIGTERM"), || {
+            match self.child.try_wait() {
                 Ok(Some(_)) => Ok(()),
                 other => Err(format!("{other:?}")),
-            },
-        );
+            }
+        });
     }
 
     pub fn log_text(&self) -> String {
@@ -292,17 +289,13 @@ impl Proc {
 
     #[track_caller]
     pub fn wait_log(&self, text: &str) {
-        wait_for(
-            &format!("{text:?} in the log of {}", self.name),
-            Duration::from_secs(30),
-            || {
-                let log = self.log_text();
-                match log.contains(text) {
-                    true => Ok(()),
-                    false => Err(log),
-                }
-            },
-        );
+        wait_for(&format!("{text:?} in the log of {}", self.name), || {
+            let log = self.log_text();
+            match log.contains(text) {
+                true => Ok(()),
+                false => Err(log),
+            }
+        });
     }
 }
 

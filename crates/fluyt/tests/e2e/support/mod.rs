@@ -36,11 +36,14 @@ pub fn sample_image(name: &str) -> PathBuf {
     path
 }
 
-/// Waits until `check` gives a value. The pause between looks is short and the deadline long: what is waited for is a condition,
-/// never a time.
+/// For everything that is waited for: what is waited for is a condition, never a time, so the deadline is long enough for a machine
+/// that is slow and shared, and the pause between looks short.
+const DEADLINE: Duration = Duration::from_secs(180);
+
+/// Waits until `check` gives a value.
 #[track_caller]
-pub fn wait_for<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + limit;
+pub fn wait_for<T>(what: &str, mut check: impl FnMut() -> Result<T, String>) -> T {
+    let deadline = Instant::now() + DEADLINE;
     loop {
         let why = match check() {
             Ok(value) => return value,
@@ -48,7 +51,7 @@ pub fn wait_for<T>(what: &str, limit: Duration, mut check: impl FnMut() -> Resul
         };
         assert!(
             Instant::now() < deadline,
-            "{what} did not happen within {limit:?}: {why}"
+            "{what} did not happen within {DEADLINE:?}: {why}"
         );
         std::thread::sleep(Duration::from_millis(100));
     }
