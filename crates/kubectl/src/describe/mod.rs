@@ -2,13 +2,16 @@
 //! describer of its own; all others get the generic one. Describers are pure: what they need beyond the
 //! object (events, pods, leases) is gathered before, in [`Facts`].
 
+mod access;
 mod config;
 mod containers;
 mod generic;
 mod node;
 mod parts;
 mod pod;
+mod policy;
 mod service;
+mod storage;
 mod volumes;
 mod workloads;
 mod writer;
@@ -39,6 +42,8 @@ pub(crate) struct Facts {
 
 type Describer = fn(&Value, &Facts) -> String;
 
+const RBAC: &str = "rbac.authorization.k8s.io";
+
 /// The kinds with a layout of their own.
 const DESCRIBERS: &[(&str, &str, Describer)] = &[
     ("", "Pod", pod::describe),
@@ -58,6 +63,16 @@ const DESCRIBERS: &[(&str, &str, Describer)] = &[
     ("apps", "StatefulSet", workloads::stateful_set),
     ("batch", "Job", workloads::job),
     ("batch", "CronJob", workloads::cron_job),
+    ("", "PersistentVolume", storage::volume),
+    ("", "PersistentVolumeClaim", storage::claim),
+    ("storage.k8s.io", "StorageClass", storage::storage_class),
+    ("discovery.k8s.io", "EndpointSlice", service::endpoint_slice),
+    ("scheduling.k8s.io", "PriorityClass", policy::priority_class),
+    ("policy", "PodDisruptionBudget", policy::disruption_budget),
+    (RBAC, "Role", access::role),
+    (RBAC, "ClusterRole", access::role),
+    (RBAC, "RoleBinding", access::binding),
+    (RBAC, "ClusterRoleBinding", access::binding),
 ];
 
 /// Describes an object that has been read.
@@ -124,6 +139,11 @@ async fn gather(
             )
             .await;
             facts.endpoint_slices = slices.unwrap_or_default();
+        }
+        ("", "PersistentVolumeClaim") => {
+            let pods = list(context, "pods", Some(object.namespace()), None, None).await;
+            let users = |pod: &Value| storage::uses(pod, object.name());
+            facts.pods = pods.map(|pods| pods.into_iter().filter(users).collect());
         }
         ("apps", "Deployment") => {
             let sets = owned(context, "replicasets", object).await;

@@ -64,6 +64,14 @@ fn shorten(line: &str) -> String {
     format!("{}...", &line[..end])
 }
 
+/// A title and a value a line.
+pub(crate) fn lines(w: &mut Writer, title: &str, values: &[&str]) {
+    match values {
+        [] => w.field(0, title, "<none>"),
+        values => w.field(0, title, values.join("\n\t")),
+    }
+}
+
 pub(crate) fn map_pairs(map: &Value) -> Vec<(&str, &str)> {
     let mut pairs: Vec<(&str, &str)> = map
         .as_object()

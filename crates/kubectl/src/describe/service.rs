@@ -193,6 +193,59 @@ pub(crate) fn endpoints(object: &Value, facts: &Facts) -> String {
     w.finish()
 }
 
+pub(crate) fn endpoint_slice(object: &Value, facts: &Facts) -> String {
+    let mut w = Writer::default();
+    w.field(0, "Name", object.name());
+    w.field(0, "Namespace", object.namespace());
+    labels(&mut w, "Labels", object.at("metadata.labels"));
+    annotations(&mut w, "Annotations", object.at("metadata.annotations"));
+    w.field(0, "AddressType", object.text("addressType"));
+    let (ports, endpoints) = (object.list("ports"), object.list("endpoints"));
+    if ports.is_empty() {
+        w.line(0, "Ports: <unset>");
+    } else {
+        w.line(0, "Ports:");
+        w.line(1, "Name\tPort\tProtocol");
+        w.line(1, "----\t----\t--------");
+    }
+    for port in ports {
+        let (name, number) = (or_unset(&port["name"]), or_unset(&port["port"]));
+        w.line(1, format!("{name}\t{number}\t{}", port.text("protocol")));
+    }
+    match endpoints.is_empty() {
+        true => w.line(0, "Endpoints: <none>"),
+        false => w.line(0, "Endpoints:"),
+    }
+    for endpoint in endpoints {
+        let addresses: Vec<&str> = endpoint
+            .list("addresses")
+            .iter()
+            .filter_map(Value::as_str)
+            .collect();
+        w.field(1, "- Addresses", or_none(&addresses.join(", ")));
+        w.line(2, "Conditions:");
+        w.field(3, "Ready", or_unset(endpoint.at("conditions.ready")));
+        w.field(2, "Hostname", or_unset(&endpoint["hostname"]));
+        let target = &endpoint["targetRef"];
+        if target.is_object() {
+            let name = format!("{}/{}", target.text("kind"), target.text("name"));
+            w.field(2, "TargetRef", name);
+        }
+        w.field(2, "NodeName", or_unset(&endpoint["nodeName"]));
+        w.field(2, "Zone", or_unset(&endpoint["zone"]));
+    }
+    events(&mut w, facts.events.as_deref(), facts.now);
+    w.finish()
+}
+
+fn or_unset(value: &Value) -> String {
+    match value {
+        Value::Null => "<unset>".to_owned(),
+        Value::String(text) if text.is_empty() => "<unset>".to_owned(),
+        value => go_value(value),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,8 +8,30 @@ use serde_json::Value;
 /// A line below `Type:`: its label, the field, and what stands for a missing value.
 type Line = (&'static str, &'static str, &'static str);
 
+/// Its field, its title and its lines.
+type Source = (&'static str, &'static str, &'static [Line]);
+
+/// The sources that only persistent volumes have, or tell more of.
+const PERSISTENT: &[Source] = &[
+    (
+        "csi",
+        "CSI (a Container Storage Interface (CSI) volume source)",
+        &[
+            ("Driver", "driver", ""),
+            ("FSType", "fsType", ""),
+            ("VolumeHandle", "volumeHandle", ""),
+            ("ReadOnly", "readOnly", "false"),
+        ],
+    ),
+    (
+        "local",
+        "LocalVolume (a persistent volume backed by local storage on a node)",
+        &[("Path", "path", "")],
+    ),
+];
+
 /// The volume sources that are told by plain fields.
-const SOURCES: &[(&str, &str, &[Line])] = &[
+const SOURCES: &[Source] = &[
     (
         "hostPath",
         "HostPath (bare host directory volume)",
@@ -96,7 +118,19 @@ fn source(w: &mut Writer, volume: &Value) {
     if volume["downwardAPI"].is_object() {
         return downward(w, &volume["downwardAPI"]);
     }
-    let Some((field, title, lines)) = SOURCES
+    from_table(w, volume, SOURCES);
+}
+
+/// The source in the spec of a persistent volume.
+pub(crate) fn persistent(w: &mut Writer, spec: &Value) {
+    let is_own = PERSISTENT
+        .iter()
+        .any(|(field, ..)| spec[*field].is_object());
+    from_table(w, spec, if is_own { PERSISTENT } else { SOURCES });
+}
+
+fn from_table(w: &mut Writer, volume: &Value, sources: &[Source]) {
+    let Some((field, title, lines)) = sources
         .iter()
         .find(|(field, ..)| volume[*field].is_object())
     else {
@@ -112,12 +146,22 @@ fn source(w: &mut Writer, volume: &Value) {
         w.field(2, label, text);
     }
     if *field == "csi" {
-        super::parts::labels_indented(
-            w,
-            "    ",
-            "VolumeAttributes",
-            &volume["csi"]["volumeAttributes"],
-        );
+        attributes(w, &volume["csi"]["volumeAttributes"]);
+    }
+}
+
+/// Further lines, and the attributes themselves, are indented once more, as Kubernetes does.
+fn attributes(w: &mut Writer, map: &Value) {
+    let pairs = super::parts::map_pairs(map);
+    if pairs.is_empty() {
+        return w.field(2, "VolumeAttributes", "<none>");
+    }
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        match index {
+            0 => w.part(2, "VolumeAttributes:\t"),
+            _ => w.part(4, "\t"),
+        }
+        w.line(2, format!("{key}={value}"));
     }
 }
 
