@@ -101,8 +101,15 @@ impl Failure {
     /// What goes to standard error, without the newline at the end; empty if nothing.
     pub(crate) fn render(&self) -> String {
         match self {
-            Failure::Message(text) if text.starts_with("error: ") => text.clone(),
-            Failure::Message(text) => format!("error: {text}"),
+            Failure::Message(text) => {
+                let text = text.strip_suffix('\n').unwrap_or(text);
+                let prefix = if text.starts_with("error: ") {
+                    ""
+                } else {
+                    "error: "
+                };
+                format!("{prefix}{text}")
+            }
             Failure::Many(failures) => {
                 let lines: Vec<String> = failures.iter().map(Failure::standard_message).collect();
                 lines.join("\n")

@@ -59,6 +59,33 @@ pub(crate) struct Reference {
     pub(crate) source: Option<String>,
 }
 
+impl SelectorFlags {
+    /// A refusal of a list says what was looked for.
+    pub(crate) fn not_listed(&self, mapping: &Mapping, failure: Failure) -> Failure {
+        let Failure::Api(mut error) = failure else {
+            return failure;
+        };
+        if matches!(&*error.reason, "BadRequest" | "NotFound") {
+            let (labels, fields) = (self.selector.as_deref(), self.field_selector.as_deref());
+            let what = format!(
+                "{}/{}, Resource={}",
+                mapping.group, mapping.version, mapping.plural
+            );
+            let doing = match (labels, fields) {
+                (None, None) => format!("Unable to list {}", quote(&what)),
+                (labels, fields) => format!(
+                    "Unable to find {} that match label selector {}, field selector {}",
+                    quote(&what),
+                    quote(labels.unwrap_or_default()),
+                    quote(fields.unwrap_or_default())
+                ),
+            };
+            error.message = format!("{doing}: {}", error.message);
+        }
+        Failure::Api(error)
+    }
+}
+
 impl Reference {
     /// The path of its requests.
     pub(crate) fn path(&self) -> String {
@@ -139,7 +166,7 @@ impl Choice<'_> {
                     match list_all(context, &mapping, namespace.as_deref(), &self.selectors).await {
                         Ok(references) => found.extend(references),
                         Err(failure @ Failure::Transport { .. }) => return Err(failure),
-                        Err(failure) => failures.push(failure),
+                        Err(failure) => failures.push(self.selectors.not_listed(&mapping, failure)),
                     }
                 }
             }

@@ -14,19 +14,24 @@ pub(crate) fn role(object: &Value, _: &Facts) -> String {
     w.line(0, "PolicyRule:");
     w.line(1, "Resources\tNon-Resource URLs\tResource Names\tVerbs");
     w.line(1, "---------\t-----------------\t--------------\t-----");
-    for rule in compact(object.list("rules")) {
-        w.line(
-            1,
-            format!(
-                "{}\t{}\t{}\t{}",
-                rule.target(),
-                bracketed(rule.url.as_slice()),
-                bracketed(rule.name.as_slice()),
-                bracketed(&rule.verbs)
-            ),
-        );
+    for line in rule_lines(object.list("rules")) {
+        w.line(1, line);
     }
     w.finish()
+}
+
+/// Policy rules as rows: one for each resource (and name) with all its verbs, in the order of their text in Go.
+pub(crate) fn rule_lines(rules: &[Value]) -> Vec<String> {
+    let row = |rule: &Rule<'_>| {
+        format!(
+            "{}\t{}\t{}\t{}",
+            rule.target(),
+            bracketed(rule.url.as_slice()),
+            bracketed(rule.name.as_slice()),
+            bracketed(&rule.verbs)
+        )
+    };
+    compact(rules).iter().map(row).collect()
 }
 
 /// Of a RoleBinding or a ClusterRoleBinding.
@@ -82,7 +87,6 @@ impl Rule<'_> {
         }
     }
 
-    /// Rules are listed in the order of their text in Go.
     fn order(&self) -> String {
         let (group, resource) = self.resource.unzip();
         format!(

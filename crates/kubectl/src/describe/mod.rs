@@ -16,6 +16,7 @@ mod volumes;
 mod workloads;
 mod writer;
 
+pub(crate) use access::rule_lines;
 pub(crate) use parts::{event_age, taint_text};
 pub(crate) use workloads::newest_replica_set;
 

@@ -1,6 +1,7 @@
 //! `auth`: what I may do, and who the server thinks I am.
 
 use crate::context::Context;
+use crate::describe::rule_lines;
 use crate::failure::Failure;
 use crate::object::Object;
 use crate::output;
@@ -9,7 +10,7 @@ use crate::printers::custom_columns::go_value;
 use crate::rest::Call;
 use crate::text::goquote::quote;
 use crate::text::tabwriter::{Layout, align};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Inspect authorization
 #[derive(clap::Parser, Debug)]
@@ -145,34 +146,14 @@ async fn list(context: &Context, question: &CanI) -> Result<(), Failure> {
     });
     let path = context.mapper().well_known("selfsubjectrulesreviews").collection(None);
     let answer = context.rest().await?.json(&Call::post(path, &review)).await?;
-    let texts = |rule: &Value, field: &str| -> Vec<String> {
-        rule.list(field).iter().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let mut rows = Vec::new();
-    for rule in answer.list("status.resourceRules") {
-        let verbs = texts(rule, "verbs").join(" ");
-        let names = texts(rule, "resourceNames").join(" ");
-        for group in texts(rule, "apiGroups") {
-            for resource in texts(rule, "resources") {
-                let resource = if group.is_empty() { resource } else { format!("{resource}.{group}") };
-                rows.push((resource, String::new(), names.clone(), verbs.clone()));
-            }
-        }
-    }
-    for rule in answer.list("status.nonResourceRules") {
-        let verbs = texts(rule, "verbs").join(" ");
-        for url in texts(rule, "nonResourceURLs") {
-            rows.push((String::new(), url, String::new(), verbs.clone()));
-        }
-    }
-    rows.sort();
-    rows.reverse();
+    let mut rules = answer.list("status.resourceRules").to_vec();
+    rules.extend_from_slice(answer.list("status.nonResourceRules"));
     let mut text = String::new();
     if !question.no_headers {
         text.push_str("Resources\tNon-Resource URLs\tResource Names\tVerbs\n");
     }
-    for (resource, url, names, verbs) in rows {
-        text.push_str(&format!("{resource}\t[{url}]\t[{names}]\t[{verbs}]\n"));
+    for line in rule_lines(&rules) {
+        text.push_str(&format!("{line}\n"));
     }
     output::print(&align(&text, Layout::TABLE));
     Ok(())

@@ -54,7 +54,10 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<(), F
         let found = match &target {
             Target::One(reference) => one_or_prefix(context, reference).await,
             Target::List { mapping, namespace } => {
-                list_all(context, mapping, namespace.as_deref(), &arguments.selectors).await
+                let selectors = &arguments.selectors;
+                list_all(context, mapping, namespace.as_deref(), selectors)
+                    .await
+                    .map_err(|failure| selectors.not_listed(mapping, failure))
             }
         };
         match found {

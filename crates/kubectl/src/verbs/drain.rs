@@ -87,7 +87,11 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<(), F
             output::error_line(format!(" {name}"));
         }
     }
-    Failure::collect(failures)
+    // A list even with one in it: its reasons stand without the prefix of a single error.
+    match failures.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::Many(failures)),
+    }
 }
 
 /// Several reasons in brackets.

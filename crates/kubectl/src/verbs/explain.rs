@@ -7,7 +7,6 @@ use crate::object::Object;
 use crate::output;
 use crate::rest::Call;
 use crate::text::goquote::quote;
-use crate::text::tabwriter::{Layout, align};
 use serde_json::Value;
 
 /// The widest line of a description, before its indentation.
@@ -52,14 +51,15 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<(), F
         format!("/openapi/v3/apis/{}/{}", mapping.group, mapping.version)
     };
     let document = context.rest().await?.json(&Call::get(root)).await?;
-    let text = Explainer {
+    let explainer = Explainer {
         document: &document,
         recursive: arguments.recursive,
-    }
-    .explain(&mapping, &path)
-    .map_err(Failure::message)?;
-    output::print(&align_fields(&text));
-    Ok(())
+    };
+    // What is known comes before what is not.
+    let mut text = String::new();
+    let outcome = explainer.explain(&mapping, &path, &mut text);
+    output::print(&text);
+    outcome.map_err(Failure::message)
 }
 
 /// `pods.spec.containers` is a resource and a path; `deployments.apps.spec` has the group in between.
@@ -93,14 +93,13 @@ struct Explainer<'a> {
 }
 
 impl<'a> Explainer<'a> {
-    fn explain(&self, mapping: &Mapping, path: &[String]) -> Result<String, String> {
+    fn explain(&self, mapping: &Mapping, path: &[String], text: &mut String) -> Result<(), String> {
         let schema = self.schema_of(mapping).ok_or_else(|| {
             format!(
                 "GVR ({}/{}, Resource={}) not found in OpenAPI schema",
                 mapping.group, mapping.version, mapping.plural
             )
         })?;
-        let mut text = String::new();
         if !mapping.group.is_empty() {
             text.push_str(&format!("GROUP:      {}\n", mapping.group));
         }
@@ -113,22 +112,26 @@ impl<'a> Explainer<'a> {
             if index + 1 == path.len() {
                 text.push_str(&format!("FIELD: {name} <{}>\n", self.type_of(field)));
                 text.push_str(&enumeration(field, None));
-                text.push('\n');
+                text.push_str("\n\n");
             }
             current = field;
         }
         text.push_str("DESCRIPTION:\n");
         let description = self.description(current);
-        let description = if description.is_empty() { "<empty>".to_owned() } else { description };
-        text.push_str(&wrapped(&description, WIDTH, 4));
-        text.push('\n');
+        match description.is_empty() {
+            true => text.push_str("    <empty>\n"),
+            false => {
+                text.push_str(&wrapped(&description, WIDTH, 4));
+                text.push_str("    \n");
+            }
+        }
         let fields = self.fields(current, 1, &mut Vec::new());
         if !fields.is_empty() {
             text.push_str("FIELDS:\n");
             text.push_str(&fields);
         }
         text.push('\n');
-        Ok(text)
+        Ok(())
     }
 
     fn schema_of(&self, mapping: &Mapping) -> Option<&'a Value> {
@@ -268,7 +271,7 @@ fn enumeration(field: &Value, indent: Option<usize>) -> String {
         return String::new();
     }
     match indent {
-        None => format!("ENUM:\n    {}\n", values.join("\n    ")),
+        None => format!("ENUM:\n    {}", values.join("\n    ")),
         Some(indent) => {
             let more = if values.len() > 4 { ", ...." } else { "" };
             let shown = values.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
@@ -298,11 +301,6 @@ fn wrapped(text: &str, width: usize, indent: usize) -> String {
     out
 }
 
-/// Only neighbouring field lines have columns.
-fn align_fields(text: &str) -> String {
-    align(text, Layout { min_width: 0, padding: 1 })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,17 +325,17 @@ mod tests {
         let explainer = Explainer { document: &document, recursive: false };
         let mut mapping = crate::mapper::Mapper::default().well_known("pods");
         (mapping.group, mapping.kind) = ("g".to_owned(), "Thing".to_owned());
-        let text = explainer.explain(&mapping, &[]).unwrap();
+        let explain = |path: &[String]| {
+            let mut text = String::new();
+            explainer.explain(&mapping, path, &mut text).map(|()| text)
+        };
         assert_eq!(
-            align_fields(&text),
-            "GROUP:      g\nKIND:       Thing\nVERSION:    v1\n\nDESCRIPTION:\n    A thing.\n\nFIELDS:\n  mode <string>\n  enum: a, \"\"\n    <no description>\n\n  name <string> -required-\n    Its name.\n\n  parts <[]Part>\n    <no description>\n\n\n"
+            explain(&[]).unwrap(),
+            "GROUP:      g\nKIND:       Thing\nVERSION:    v1\n\nDESCRIPTION:\n    A thing.\n    \nFIELDS:\n  mode\t<string>\n  enum: a, \"\"\n    <no description>\n\n  name\t<string> -required-\n    Its name.\n\n  parts\t<[]Part>\n    <no description>\n\n\n"
         );
-        let part = explainer.explain(&mapping, &["parts".to_owned()]).unwrap();
-        assert!(part.contains("FIELD: parts <[]Part>\n\n"), "{part}");
+        let part = explain(&["parts".to_owned()]).unwrap();
+        assert!(part.contains("FIELD: parts <[]Part>\n\n\n"), "{part}");
         assert!(part.contains("size\t<integer>"), "{part}");
-        assert_eq!(
-            explainer.explain(&mapping, &["nothing".to_owned()]),
-            Err("field \"nothing\" does not exist".to_owned())
-        );
+        assert_eq!(explain(&["nothing".to_owned()]), Err("field \"nothing\" does not exist".to_owned()));
     }
 }

@@ -74,6 +74,10 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<(), Failure> {
     if let Some(path) = &arguments.raw {
+        if !arguments.words.is_empty() {
+            let text = "arguments may not be passed when --raw is specified";
+            return Err(Failure::message(text));
+        }
         let bytes = context.rest().await?.bytes(&Call::get(path.clone())).await?;
         output::print_bytes(&bytes);
         return Ok(());
@@ -203,7 +207,8 @@ impl<'a> Get<'a> {
                 .query_opt("includeObject", self.include_object(accept))
                 .query_opt("limit", chunk.as_deref())
                 .query_opt("continue", Some(&token));
-            let page = rest.json(&call).await?;
+            let page = rest.json(&call).await;
+            let page = page.map_err(|failure| selectors.not_listed(mapping, failure))?;
             token = page.text("metadata.continue").to_owned();
             all = Some(match all {
                 None => page,

@@ -62,8 +62,10 @@ pub(crate) async fn run(context: &Context, arguments: Arguments) -> Result<(), F
         ..Choice::default()
     };
     let (references, mut failures) = choice.objects(context, true).await?;
-    if references.is_empty() && failures.is_empty() {
-        return Err(Failure::message("no objects passed to scale"));
+    if references.is_empty() {
+        let why: Vec<String> = failures.iter().map(Failure::text).collect();
+        let text = format!("no objects passed to scale {}", why.join(", "));
+        return Err(Failure::message(text.trim_end()));
     }
     let mut printer = arguments.print.printer()?;
     for reference in references {
