@@ -92,7 +92,7 @@ fn files_that_are_not_there() {
     );
 }
 
-/// The control plane of the long way, with controllers.
+/// The components of the long way, with controllers.
 struct Plane<'a> {
     lab: &'a Lab,
 }
@@ -108,6 +108,16 @@ impl Plane<'_> {
         ])
     }
 
+    fn kubelet(&self, node: &str) -> crate::support::Proc {
+        let cgroup = format!("--cgroup-root={}", self.lab.cgroup(node));
+        self.lab.node(node).spawn(&[
+            "kubelet",
+            "--api-servers=http://master:8080",
+            "--node-status-update-frequency=1s",
+            &cgroup,
+        ])
+    }
+
     fn store(&self) -> String {
         self.lab
             .master
@@ -120,15 +130,21 @@ impl Plane<'_> {
 
 #[test]
 fn a_server_that_is_away_is_waited_for_and_said_once() {
-    let lab = Lab::new(0);
+    let lab = Lab::new(1);
     let plane = Plane { lab: &lab };
-    let components = ["kube-scheduler", "kube-controller-manager"].map(|name| {
-        lab.master.spawn(&[
+    let controller = |name: &str| {
+        let words = [
             name,
             "--master=http://localhost:8080",
             "--leader-elect=false",
-        ])
-    });
+        ];
+        lab.master.spawn(&words)
+    };
+    let components = [
+        controller("kube-scheduler"),
+        controller("kube-controller-manager"),
+        plane.kubelet("node1"),
+    ];
     for component in &components {
         component.wait_log("cannot be reached");
     }
@@ -172,18 +188,8 @@ fn a_node_whose_kubelet_is_killed_loses_its_pods_and_comes_back() {
         "--master=http://localhost:8080",
         "--leader-elect=false",
     ]);
-    let node = lab.node("node1");
-    let kubelet = |node: &crate::support::Machine| {
-        let cgroup = format!("--cgroup-root={}", lab.cgroup(&node.name));
-        node.spawn(&[
-            "kubelet",
-            "--api-servers=http://master:8080",
-            "--node-status-update-frequency=1s",
-            &cgroup,
-        ])
-    };
-    let _other = kubelet(lab.node("node2"));
-    let running = kubelet(node);
+    let _other = plane.kubelet("node2");
+    let running = plane.kubelet("node1");
     let ready = |status: &str| {
         wait_for(&format!("node1 {status}"), || {
             let (_, table, errors) = kubectl.try_run(&["get", "nodes"]);
@@ -196,7 +202,7 @@ fn a_node_whose_kubelet_is_killed_loses_its_pods_and_comes_back() {
         });
     };
     ready("Ready");
-    lab.import_samples(node);
+    lab.import_samples(lab.node("node1"));
     let manifest = lab.directory.path().join("pod.yaml");
     std::fs::write(
         &manifest,
@@ -215,7 +221,7 @@ fn a_node_whose_kubelet_is_killed_loses_its_pods_and_comes_back() {
             false => Err(format!("{text}{errors}")),
         }
     });
-    let _running = kubelet(node);
+    let _running = plane.kubelet("node1");
     ready("Ready");
     wait_for("the end of the evicted pod", || {
         let (code, text, _) = kubectl.try_run(&["get", "pod", "brief"]);
