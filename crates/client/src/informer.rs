@@ -279,9 +279,10 @@ impl<T: Slim> Informer<T> {
     }
 
     async fn list(&mut self) -> Step {
+        let asked = availability::asking();
         match self.list_all().await {
             Ok((objects, resource_version)) => {
-                availability::reachable();
+                availability::reachable(asked);
                 self.backoff.reset();
                 self.ready.push_back(Event::Restarted(objects));
                 self.state = State::Watch { resource_version };
@@ -358,9 +359,10 @@ impl<T: Slim> Informer<T> {
             return Step::Again;
         };
         let resource_version = resource_version.clone();
+        let asked = availability::asking();
         match self.open_watch(&resource_version).await {
             Ok(body) => {
-                availability::reachable();
+                availability::reachable(asked);
                 self.state = State::Streaming {
                     body,
                     line: BytesMut::new(),

@@ -111,8 +111,9 @@ impl Election {
     /// One round: true when the lease is ours afterwards.
     async fn try_acquire(&mut self) -> Result<bool, kube::Error> {
         let path = self.options.path();
+        let asked = availability::asking();
         let current: Option<Lease> = rest::get_opt(&self.client, &path).await?;
-        availability::reachable();
+        availability::reachable(asked);
         let Some(current) = current else {
             let collection = rest::path(
                 "coordination.k8s.io",

@@ -249,7 +249,8 @@ async fn sleep_until(wake: Option<Instant>) {
 
 async fn perform(client: &kube::Client, options: &Options, job: &Job) -> Outcome {
     let now = Timestamp::now();
-    match job {
+    let asked = availability::asking();
+    let outcome = match job {
         Job::Register(number) => register(client, options, *number, now).await.into(),
         Job::Renew(number) => {
             let path = format!("{LEASES}/{}", options.node_name(*number));
@@ -265,16 +266,17 @@ async fn perform(client: &kube::Client, options: &Options, job: &Job) -> Outcome
             unless_gone(patch(client, &path, PatchType::Strategic, &body).await)
         }
         Job::Stop { pod } => unless_gone(rest::delete(client, &pod.path(), &pod.gone()).await),
+    };
+    if !matches!(outcome, Outcome::Failed(_)) {
+        availability::reachable(asked);
     }
+    outcome
 }
 
 impl From<Result<(), kube::Error>> for Outcome {
     fn from(result: Result<(), kube::Error>) -> Self {
         match result {
-            Ok(()) => {
-                availability::reachable();
-                Outcome::Done
-            }
+            Ok(()) => Outcome::Done,
             Err(error) => Outcome::Failed(error),
         }
     }
