@@ -64,6 +64,13 @@ fn shorten(line: &str) -> String {
     format!("{}...", &line[..end])
 }
 
+/// The status of an object that is being deleted.
+pub(crate) fn terminating(object: &Value, now: jiff::Timestamp) -> Option<String> {
+    let deleted = object.at("metadata.deletionTimestamp").as_str()?;
+    let since = duration::since(Some(deleted), now);
+    Some(format!("Terminating (lasts {since})"))
+}
+
 /// A title and a value a line.
 pub(crate) fn lines(w: &mut Writer, title: &str, values: &[&str]) {
     match values {

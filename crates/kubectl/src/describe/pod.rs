@@ -1,11 +1,11 @@
 //! Pods and pod templates.
 
 use super::containers::{self, Place};
-use super::parts::{annotations, controller, events, labels, tolerations};
+use super::parts::{annotations, controller, events, labels, terminating, tolerations};
 use super::writer::Writer;
 use super::{Facts, volumes};
 use crate::object::{Object, format_label_selector};
-use crate::text::{duration, time};
+use crate::text::time;
 use serde_json::Value;
 
 pub(crate) fn describe(pod: &Value, facts: &Facts) -> String {
@@ -71,16 +71,9 @@ fn heading(w: &mut Writer, pod: &Value) {
 
 fn status(w: &mut Writer, pod: &Value, now: jiff::Timestamp) {
     let phase = pod.text("status.phase");
-    match pod.at("metadata.deletionTimestamp").as_str() {
-        Some(deleted) if !matches!(phase, "Failed" | "Succeeded") => {
-            w.field(
-                0,
-                "Status",
-                format!(
-                    "Terminating (lasts {})",
-                    duration::since(Some(deleted), now)
-                ),
-            );
+    match terminating(pod, now) {
+        Some(terminating) if !matches!(phase, "Failed" | "Succeeded") => {
+            w.field(0, "Status", terminating);
             w.field(
                 0,
                 "Termination Grace Period",

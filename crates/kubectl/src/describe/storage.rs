@@ -1,12 +1,11 @@
 //! Persistent volumes, claims of them, and storage classes.
 
 use super::Facts;
-use super::parts::{annotations, events, format_labels, labels, lines};
+use super::parts::{annotations, events, format_labels, labels, lines, terminating};
 use super::volumes;
 use super::writer::Writer;
 use crate::object::Object;
 use crate::printers::custom_columns::go_value;
-use crate::text::duration;
 use serde_json::Value;
 
 pub(crate) fn claim(object: &Value, facts: &Facts) -> String {
@@ -139,13 +138,7 @@ fn class(object: &Value) -> &str {
 }
 
 fn phase(object: &Value, facts: &Facts) -> String {
-    match object.at("metadata.deletionTimestamp").as_str() {
-        Some(deleted) => format!(
-            "Terminating (lasts {})",
-            duration::since(Some(deleted), facts.now)
-        ),
-        None => object.text("status.phase").to_owned(),
-    }
+    terminating(object, facts.now).unwrap_or_else(|| object.text("status.phase").to_owned())
 }
 
 /// In this order, each once.
