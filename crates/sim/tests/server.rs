@@ -21,14 +21,19 @@ async fn read(client: &kube::Client, path: &str) -> Option<Value> {
     rest::get_opt(client, path).await.unwrap()
 }
 
+const DEADLINE: Duration = Duration::from_secs(120);
+
 async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let wait = async {
         while !holds().await {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let came = tokio::time::timeout(Duration::from_secs(120), wait).await;
-    assert!(came.is_ok(), "in 30 s it did not come about that {what}");
+    let came = tokio::time::timeout(DEADLINE, wait).await;
+    assert!(
+        came.is_ok(),
+        "in {DEADLINE:?} it did not come about that {what}"
+    );
 }
 
 const PODS: &str = "/api/v1/namespaces/default/pods";

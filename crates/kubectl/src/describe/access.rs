@@ -87,6 +87,7 @@ impl Rule<'_> {
         }
     }
 
+    /// The text in Go by which rules are sorted.
     fn order(&self) -> String {
         let (group, resource) = self.resource.unzip();
         format!(
@@ -103,44 +104,60 @@ impl Rule<'_> {
 fn compact(rules: &[Value]) -> Vec<Rule<'_>> {
     let mut found: Vec<Rule<'_>> = Vec::new();
     let mut places = HashMap::new();
-    for rule in rules {
-        let text = |field: &str| strings(rule, field);
-        let mut names: Vec<Option<&str>> = text("resourceNames").into_iter().map(Some).collect();
-        if names.is_empty() {
-            names.push(None);
+    for ((group, resource), name, verb) in rules.iter().flat_map(on_resources) {
+        let place = *places.entry((group, resource, name)).or_insert(found.len());
+        if place == found.len() {
+            found.push(Rule {
+                resource: Some((group, resource)),
+                name,
+                url: None,
+                verbs: Vec::new(),
+            });
         }
-        for group in text("apiGroups") {
-            for resource in text("resources") {
-                for verb in text("verbs") {
-                    for name in &names {
-                        let place = places.entry((group, resource, *name)).or_insert_with(|| {
-                            found.push(Rule {
-                                resource: Some((group, resource)),
-                                name: *name,
-                                url: None,
-                                verbs: Vec::new(),
-                            });
-                            found.len() - 1
-                        });
-                        let verbs = &mut found[*place].verbs;
-                        if !verbs.contains(&verb) {
-                            verbs.push(verb);
-                        }
-                    }
-                }
-            }
-        }
-        for url in text("nonResourceURLs") {
-            found.extend(text("verbs").into_iter().map(|verb| Rule {
-                resource: None,
-                name: None,
-                url: Some(url),
-                verbs: vec![verb],
-            }));
+        if !found[place].verbs.contains(&verb) {
+            found[place].verbs.push(verb);
         }
     }
+    found.extend(rules.iter().flat_map(on_urls));
     found.sort_by_cached_key(Rule::order);
     found
+}
+
+/// A group with a resource, a name if the rule has any, a verb.
+type OnResource<'a> = ((&'a str, &'a str), Option<&'a str>, &'a str);
+
+/// A rule taken apart, as far as it is about resources.
+fn on_resources(rule: &Value) -> Vec<OnResource<'_>> {
+    let text = |field: &str| strings(rule, field);
+    let (resources, verbs) = (text("resources"), text("verbs"));
+    let names = match text("resourceNames") {
+        names if names.is_empty() => vec![None],
+        names => names.into_iter().map(Some).collect(),
+    };
+    let mut found = Vec::new();
+    for group in text("apiGroups") {
+        for resource in &resources {
+            for verb in &verbs {
+                found.extend(names.iter().map(|name| ((group, *resource), *name, *verb)));
+            }
+        }
+    }
+    found
+}
+
+/// A rule taken apart, as far as it is about URLs: these stay apart.
+fn on_urls(rule: &Value) -> Vec<Rule<'_>> {
+    let verbs = strings(rule, "verbs");
+    let of_url = |url| {
+        verbs.iter().map(move |verb| Rule {
+            resource: None,
+            name: None,
+            url: Some(url),
+            verbs: vec![*verb],
+        })
+    };
+    let urls = strings(rule, "nonResourceURLs");
+    urls.into_iter().flat_map(of_url).collect()
 }
 
 fn strings<'a>(rule: &'a Value, field: &str) -> Vec<&'a str> {
